@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may use. `model` is at the bottom, `ops` at the top.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("root", &[]),
     ("child", &[]),
@@ -13,12 +13,15 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("plan", &["model"]),
     ("transfer", &["child", "model"]),
     ("record", &["model"]),
-    ("store", &["child", "model", "root"]),
+    ("store", &["child", "model", "root", "transfer"]),
+    ("resolve", &["child", "model", "transfer"]),
+    ("sysroot", &["child", "model", "root", "transfer"]),
     ("report", &["model", "plan"]),
     (
         "ops",
         &[
-            "auth", "child", "declare", "model", "plan", "record", "root", "store", "transfer",
+            "auth", "child", "declare", "model", "plan", "record", "resolve", "root", "store",
+            "sysroot", "transfer",
         ],
     ),
 ];
@@ -92,12 +95,14 @@ fn foreign_types_stop_at_their_door() {
         let code = file.without_tests();
         for (word, doors) in [
             ("oci_spec::", &["src/model/image_name.rs"][..]),
+            ("ostree_ext::", &["src/sysroot/"]),
+            ("containers_image_proxy::", &["src/resolve/"]),
             ("composefs_storage::", &["src/store/deep.rs"]),
             ("toml::", &["src/store/main_store.rs"]),
             ("rustix::mount", &["src/store/namespace.rs"]),
             ("std::fs::read", &["src/child/stall.rs"]),
         ] {
-            let is_door = doors.iter().any(|door| file.path == Path::new(door));
+            let is_door = doors.iter().any(|door| file.path.starts_with(door));
             if code.contains(word) && !is_door {
                 problems.push(format!("{} uses {word}", file.path.display()));
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use oci_spec::distribution::Reference;
+use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
@@ -12,7 +13,8 @@ use super::Digest;
 /// It is the name under which podman stores the image. A tag beside a digest is
 /// dropped, a missing tag is `latest`, `docker://` is no part of the name.
 /// Source: containers/common `libimage` (`NormalizeName`), measured on podman 4.3 and 5.4.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageName {
     canonical: String,
     repository_len: usize,
@@ -73,6 +75,20 @@ impl ImageName {
     /// The digest, when the name is pinned by one; such an image never changes.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
+    }
+}
+
+impl TryFrom<String> for ImageName {
+    type Error = ImageNameError;
+
+    fn try_from(text: String) -> Result<Self, ImageNameError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ImageName> for String {
+    fn from(name: ImageName) -> Self {
+        name.canonical
     }
 }
 

@@ -70,16 +70,20 @@ impl StateDir {
     /// Replaces a file so that after a crash either the old or the new content is there.
     #[context("writing {}/{name}", self.path)]
     pub(super) fn replace(&self, name: &str, content: &[u8]) -> anyhow::Result<()> {
-        let beside = format!("{name}.new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = self.dir.open_with(&beside, &options)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        self.dir.rename(&beside, &self.dir, name)?;
-        rustix::fs::fsync(self.dir.open(".")?)?;
-        Ok(())
+        Ok(replace_in(&self.dir, name, content)?)
     }
+}
+
+/// Replaces a file of a directory: written beside, forced to disk, renamed, and that forced too.
+pub(super) fn replace_in(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let beside = format!("{name}.new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = dir.open_with(&beside, &options)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    dir.rename(&beside, dir, name)?;
+    Ok(rustix::fs::fsync(dir.open(".")?)?)
 }
 
 /// Empties a directory. cap-std would believe that a directory whose type the file system does not
@@ -97,7 +101,7 @@ fn remove_entries(dir: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-fn create_private_dir(parent: &Dir, name: &str) -> io::Result<()> {
+pub(super) fn create_private_dir(parent: &Dir, name: &str) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     match parent.create_dir_with(name, &builder) {
