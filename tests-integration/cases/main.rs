@@ -7,6 +7,7 @@ mod bench;
 mod crash;
 mod declarations;
 mod fixture;
+mod fixture_ostree;
 mod fixture_proxy;
 mod isolation;
 mod listing;
